@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hilum.data.dataset import Dataset, Row
 from hilum.data.readers.read import read_table
-from hilum.data.splits import SplitPlan, assign_splits, components, find_leakage, joined
+from hilum.data.splits import GROUP_COLUMN, SplitPlan, assign_splits, components, find_leakage, independent_groups
 from hilum.errors import SplitError
 from wording import numbers
 
@@ -232,5 +232,11 @@ def test_splits_without_train_are_refused(refuses):
 
 
 def test_whatever_any_of_several_lists_holds_together_gets_one_number():
-    assert joined("aabcd", "xyyzz") == [0, 0, 0, 1, 1]
-    assert components(5, [3, 1], [4, 2]) == [0, 1, 1, 2, 2]
+    known = [("a", "x", ""), ("a", "y", ""), ("b", "y", ""), ("c", "z", ""), ("d", "", "q"), ("", "", "q")]
+    rows = tuple(
+        Row(f"{i}.png", "normal", "train", patient, sha256=digest, extra={GROUP_COLUMN: group} if group else {})
+        for i, (patient, digest, group) in enumerate(known)
+    )
+    assert independent_groups(Dataset(Path(), rows)) == [0, 0, 0, 1, 2, 2]
+    assert independent_groups(Dataset(Path(), rows), [1, 2, 3, 4, 5, 1]) == [0, 0, 0, 1, 0, 0]
+    assert components(5, [3, 1], [4, 2]).tolist() == [0, 1, 1, 2, 2]

@@ -129,10 +129,11 @@ def independent_groups(table: Dataset, duplicates: Sequence[int] | None = None) 
         table: N rows.
         duplicates: As for `pictures`.
     """
-    return joined(table.patients(), pictures(table, duplicates))
+    numbers: list[int] = _joined(_first(table.patients()), _first(pictures(table, duplicates).tolist())).tolist()
+    return numbers
 
 
-def pictures(table: Dataset, duplicates: Sequence[int] | None = None) -> list[int]:
+def pictures(table: Dataset, duplicates: Sequence[int] | None = None) -> Ints:
     """One number a row, equal where two images are the same picture.
 
     These have the same bytes, by the column ``sha256`` where it is filled, the same ``duplicate_group``, a column which
@@ -143,27 +144,30 @@ def pictures(table: Dataset, duplicates: Sequence[int] | None = None) -> list[in
         duplicates: One number a row, equal for duplicates (`hilum.auditing.near_duplicates.groups.find_groups`), if
             they are known.
     """
-    same_bytes: list[str | int] = []
-    same_group: list[str | int] = []
+    same_bytes: dict[str, int] = {}
+    same_group: dict[str, int] = {}
+    firsts = np.tile(np.arange(len(table)), (2, 1))  # an image without a digest, or group, is the first of its own
     for i, row in enumerate(table.rows):
-        same_bytes.append(row.sha256 or i)
-        same_group.append(row.extra.get(GROUP_COLUMN) or i)
-    return joined(same_bytes, same_group, range(len(table)) if duplicates is None else duplicates)
+        if row.sha256:
+            firsts[0, i] = same_bytes.setdefault(row.sha256, i)
+        if group := row.extra.get(GROUP_COLUMN):
+            firsts[1, i] = same_group.setdefault(group, i)
+    return _joined(*firsts, *([] if duplicates is None else [_first(duplicates)]))
 
 
-def _first(values: Iterable[str | int]) -> list[int]:
+def _first(values: Iterable[str | int]) -> Ints:
     """For each value, the number of the first that is equal."""
     first: dict[str | int, int] = {}
-    return [first.setdefault(value, i) for i, value in enumerate(values)]
+    return np.fromiter((first.setdefault(value, i) for i, value in enumerate(values)), np.intp)
 
 
-def joined(*names: Sequence[str | int] | Sequence[int] | Sequence[str]) -> list[int]:
-    """One number a row, equal for all that any of several lists of N names holds together."""
-    count = len(names[0])
-    return components(count, np.concatenate([_first(name) for name in names]), np.tile(np.arange(count), len(names)))
+def _joined(*firsts: Ints) -> Ints:
+    """One number a row, equal for all that any of several divisions of N rows, by `_first`, holds together."""
+    count = len(firsts[0])
+    return components(count, np.concatenate(firsts), np.tile(np.arange(count), len(firsts)))
 
 
-def components(count: int, first: Sequence[int] | Ints, second: Sequence[int] | Ints) -> list[int]:
+def components(count: int, first: Sequence[int] | Ints, second: Sequence[int] | Ints) -> Ints:
     """Connected components of a graph, numbered from 0 in the order of their first members.
 
     Args:
@@ -172,10 +176,10 @@ def components(count: int, first: Sequence[int] | Ints, second: Sequence[int] | 
         second: The other end, P numbers.
 
     Returns:
-        The component of each node.
+        The component of each node, `count` numbers.
     """
-    graph = coo_array((np.ones(len(first)), (first, second)), shape=(count, count))
-    numbers: list[int] = connected_components(graph, directed=False)[1].tolist()
+    graph = coo_array((np.ones(len(first), np.bool_), (first, second)), shape=(count, count))
+    numbers: Ints = connected_components(graph, directed=False)[1]
     return numbers
 
 
@@ -219,10 +223,10 @@ def find_leakage(table: Dataset, sides: Sequence[str], duplicates: Sequence[int]
         duplicates: As for `pictures`.
     """
     used = np.array([side != UNUSED for side in sides])
-    code = np.array(_first(sides))
+    code = _first(sides)
     names = [row.patient_id for row in table.rows]
-    patients, known = np.array(_first(names)), np.array([bool(name) for name in names])
-    number = np.array(pictures(table, duplicates))
+    patients, known = _first(names), np.array([bool(name) for name in names])
+    number = pictures(table, duplicates)
     torn = np.isin(number, _torn(number, code, used)) & used
     of_picture: dict[int, list[str]] = {}
     for i in np.flatnonzero(torn):
@@ -233,11 +237,11 @@ def find_leakage(table: Dataset, sides: Sequence[str], duplicates: Sequence[int]
     )
 
 
-def _torn(number: NDArray[np.intp], side: NDArray[np.intp], counts: NDArray[np.bool_]) -> NDArray[np.intp]:
+def _torn(number: Ints, side: Ints, counts: NDArray[np.bool_]) -> Ints:
     """Which numbers lie on more than one side."""
     pairs = np.unique(np.stack([number[counts], side[counts]], axis=1), axis=0)
     values, sides = np.unique(pairs[:, 0], return_counts=True)
-    torn: NDArray[np.intp] = values[sides > 1]
+    torn: Ints = values[sides > 1]
     return torn
 
 

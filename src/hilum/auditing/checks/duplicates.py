@@ -199,7 +199,7 @@ def _components(number: int, pairs: Sequence[tuple[int, int]]) -> tuple[tuple[in
     if not pairs:
         return ()
     members = defaultdict(list)
-    for i, name in enumerate(components(number, *np.array(pairs).T)):
+    for i, name in enumerate(components(number, *np.array(pairs).T).tolist()):
         members[name].append(i)
     return tuple(sorted(tuple(group) for group in members.values() if len(group) > 1))
 

@@ -143,7 +143,7 @@ def _group(parts: Sequence[Thumbnails], how: Literal["near", "identical"], progr
         return Groups(tuple(first.tolist()), (PIXELS,), note, tuple(first.tolist()))
     pairs = alone[_kept_pairs(parts, alone, progress)]
     a, b = np.concatenate([np.stack([np.arange(len(first)), first]), pairs.T], axis=1)
-    return Groups(tuple(components(len(first), a, b)), (PIXELS, *CHANGES), equal=tuple(first.tolist()))
+    return Groups(tuple(components(len(first), a, b).tolist()), (PIXELS, *CHANGES), equal=tuple(first.tolist()))
 
 
 def _equal(parts: Sequence[Thumbnails]) -> Ints:
