@@ -23,6 +23,7 @@ JITTER = 1e-9  # keeps the factorisation from failing where landmarks nearly coi
 PENALTY = 1e-4  # a share of the number of images
 ROUNDS = 100  # of boosting
 FAR = 8.0  # standard deviations beyond which a feature is cut off
+BLOCK = 8192  # images
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,11 @@ def fit_linear(train: Floats, targets: NDArray[Any], test: Floats) -> Floats:
     spread = train.std(axis=0)
     mean, scale = train.mean(axis=0), np.where(spread > 1e-9, spread, np.inf)
     ridge = RidgeCV(np.logspace(0, 4, 9)).fit(_standardise(train, mean, scale), targets)
-    return np.asarray(ridge.predict(_standardise(test, mean, scale)), np.float64).reshape(len(test), -1)
+    found = np.zeros((len(test), targets.shape[1]))
+    for begin in range(0, len(test), BLOCK):  # standardised copies of all at once take memory
+        block = slice(begin, begin + BLOCK)
+        found[block] = ridge.predict(_standardise(test[block], mean, scale)).reshape(-1, targets.shape[1])
+    return found
 
 
 def out_of_fold_scores(

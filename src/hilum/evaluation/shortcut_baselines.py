@@ -297,26 +297,28 @@ def baselines(evidence: Evidence) -> Iterator[Baseline]:
         For each probe two learners, whose AUROC either may be the higher; for all probes together four, and the mean of
         three of them, since a classifier that averages them sees no more.
     """
-    train, scored, truth = evidence.train, evidence.scored, evidence.truth
-    n_labels = len(evidence.predictions.labels)
+    truth, n_labels = evidence.truth, len(evidence.predictions.labels)
     targets = np.eye(n_labels)[truth]
 
-    def ridge(features: Floats) -> NDArray[np.float32]:
-        return fit_scores(features[train], targets, features[scored])
+    def ridge(train: Floats, scored: Floats) -> NDArray[np.float32]:
+        return fit_scores(train, targets, scored)
 
-    def trees(features: Floats) -> Floats:
-        return fit_trees(features[train], truth, features[scored], n_labels, trees=TREES, share=SHARE)
+    def trees(train: Floats, scored: Floats) -> Floats:
+        return fit_trees(train, truth, scored, n_labels, trees=TREES, share=SHARE)
 
     for probe in evidence.probes:
-        yield Baseline(probe.name, probe.kind, "kernel ridge", ridge(probe.features))
-        yield Baseline(probe.name, probe.kind, "extra trees", trees(probe.features))
+        parts = probe.features[evidence.train], probe.features[evidence.scored]
+        yield Baseline(probe.name, probe.kind, "kernel ridge", ridge(*parts))
+        yield Baseline(probe.name, probe.kind, "extra trees", trees(*parts))
     if len(evidence.probes) > 1:
-        features = np.hstack([probe.features for probe in evidence.probes])
+        train, scored = (
+            np.hstack([probe.features[rows] for probe in evidence.probes]) for rows in (evidence.train, evidence.scored)
+        )
         fitted: dict[str, NDArray[np.floating]] = {
-            "kernel ridge": ridge(features),
-            "extra trees": trees(features),
-            "linear ridge": fit_linear(features[train], targets, features[scored]),
-            "gradient boosting": np.log(fit_boosting(features[train], truth, features[scored], n_labels) + SMALL),
+            "kernel ridge": ridge(train, scored),
+            "extra trees": trees(train, scored),
+            "linear ridge": fit_linear(train, targets, scored),
+            "gradient boosting": np.log(fit_boosting(train, truth, scored, n_labels) + SMALL),
         }
         strongest = [_standard(fitted[name]) for name in ("extra trees", "linear ridge", "gradient boosting")]
         fitted["mean of three learners"] = np.sum(strongest, axis=0)
