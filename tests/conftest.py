@@ -11,7 +11,8 @@ import traceback
 import warnings
 from collections import Counter
 
-# One process a core: threads of each would wait for the others'. And a child that is forked (`killing`) has none.
+# One process a core: threads of each would wait for the others'. And a forked child (`killing`) has none of its
+# parent's threads, and would wait for them for ever.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest

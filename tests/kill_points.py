@@ -137,7 +137,7 @@ def serve():
     torch.set_num_threads(1)
     for line in sys.stdin:
         request = json.loads(line)
-        ended = in_child(partial(run, request), Path(request["root"]), kill=request["kill"])
+        ended = in_child(partial(run, request), Path(request["root"]), kill=request["kill"], patience=1000)
         answers.write(json.dumps({"code": ended.code, "output": ended.said, "events": ended.events}) + "\n")
         answers.flush()
 

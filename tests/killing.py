@@ -22,7 +22,8 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 MOVES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate")
 PASSED_OVER = (".lock",)  # which say nothing of their content
 FAULT = 99
-PATIENCE = 300  # seconds after which a child says where it is, and ends
+PATIENCE = 300  # seconds
+HUNG = "Timeout ("  # as `faulthandler` begins
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Ended:
         return self.code == -signal.SIGKILL
 
 
-def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after: float = 0.0) -> Ended:
+def in_child(
+    action: Callable[[], object], below: Path, *, kill: int = 0, after: float = 0.0, patience: float = PATIENCE
+) -> Ended:
     """Run a function in a child.
 
     Args:
@@ -47,9 +50,11 @@ def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after:
         below: Only write events below this folder count.
         kill: Before which event the child is killed, from 1 on; 0 for none.
         after: Seconds after which it is killed; 0 for never.
+        patience: Seconds after which it says where it is, and ends with `FAULT`.
     """
     home = os.path.realpath(below)
     told, tell = os.pipe()
+    collecting = gc.isenabled()
     gc.disable()
     child = os.fork()
     if child == 0:
@@ -59,7 +64,7 @@ def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after:
         os.close(told)
         os.dup2(tell, 1)
         os.dup2(tell, 2)
-        faulthandler.dump_traceback_later(PATIENCE, exit=True, file=tell)
+        faulthandler.dump_traceback_later(patience, exit=True, file=tell)
         code = FAULT
         try:
             counted = _watch(home, kill)
@@ -80,13 +85,15 @@ def in_child(action: Callable[[], object], below: Path, *, kill: int = 0, after:
             os.write(tell, f"\n\0{os.linesep.join(counted)}".encode(errors="replace"))
         finally:
             os._exit(code)
-    gc.enable()
+    if collecting:
+        gc.enable()
     os.close(tell)
     with os.fdopen(told, "rb") as pipe:
         text = pipe.read().decode(errors="replace")
     _, status = os.waitpid(child, 0)
     said, _, events = text.partition("\n\0")
-    return Ended(os.waitstatus_to_exitcode(status), tuple(events.splitlines()), said)
+    code = os.waitstatus_to_exitcode(status)
+    return Ended(FAULT if code == 1 and HUNG in said else code, tuple(events.splitlines()), said)
 
 
 def _watch(home: str, kill: int) -> list[str]:

@@ -19,7 +19,7 @@ COMMANDS = sorted(
 
 
 @pytest.mark.parametrize("words", COMMANDS)
-def test_a_command_of_tests_runs_some(words):
+def test_a_command_names_tests_and_marks_that_exist(words):
     parts = shlex.split(words)
     places = [ROOT / part for part in parts if part.startswith("tests/")]
     files = [file for place in places for file in (sorted(place.rglob("test_*.py")) if place.is_dir() else [place])]

@@ -23,7 +23,7 @@ JITTER = 1e-9  # keeps the factorisation from failing where landmarks nearly coi
 PENALTY = 1e-4  # a share of the number of images
 ROUNDS = 100  # of boosting
 FAR = 8.0  # standard deviations beyond which a feature is cut off
-BLOCK = 8192  # images
+BLOCK = 8192  # images that are scored at a time
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def pictures(table: Dataset, duplicates: Sequence[int] | None = None) -> Ints:
     """
     same_bytes: dict[str, int] = {}
     same_group: dict[str, int] = {}
-    firsts = np.tile(np.arange(len(table)), (2, 1))  # an image without a digest, or group, is the first of its own
+    firsts = np.tile(np.arange(len(table)), (2, 1))  # without a digest, or group: of its own
     for i, row in enumerate(table.rows):
         if row.sha256:
             firsts[0, i] = same_bytes.setdefault(row.sha256, i)

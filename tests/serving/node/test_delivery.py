@@ -1,5 +1,6 @@
 """What a destination answers, and what becomes of results that it does not take."""
 
+import time
 from threading import Event, Thread
 
 import pytest
@@ -110,23 +111,25 @@ def test_an_answer_goes_to_who_waits_for_it(archive, tmp_path):
     for one in images:
         one.SOPClassUID = one.file_meta.MediaStorageSOPClassUID = SC
     files = saved(tmp_path, images)
-    channel = DimseChannel(Dimse(host="127.0.0.1", port=archive.port, ae_title="ARCHIVE"), "HILUM", patience=2)
+    channel = DimseChannel(Dimse(host="127.0.0.1", port=archive.port, ae_title="ARCHIVE"), "HILUM", patience=10)
     ended = Event()
 
     def look():
         while not ended.is_set():
             association.dimse.get_msg(block=False)
+            time.sleep(0)
 
-    assert channel.send(files[:1], urgent=False).verdict is Verdict.SENT
-    association = channel._association
     thread = Thread(target=look)
-    thread.start()
     try:
+        assert channel.send(files[:1], urgent=False).verdict is Verdict.SENT
+        association = channel._association
+        thread.start()
         verdicts = [channel.send([file], urgent=False).verdict for file in files[1:]]
     finally:
         ended.set()
-        thread.join()
         channel.close()
+        if thread.is_alive():
+            thread.join()
     assert verdicts == [Verdict.SENT] * len(verdicts)
 
 

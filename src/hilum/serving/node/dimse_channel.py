@@ -83,11 +83,10 @@ class DimseChannel:
             peer.port,
             ae_title=peer.ae_title,
             tls_args=self._tls,
-            evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+            evt_handlers=[(evt.EVT_CONN_OPEN, _prepare)],
         )
         if not found.is_established:
             raise UnreachableError(_why(found))
-        found.dimse.msg_queue = _Answers()
         self._association = found
         return found
 
@@ -108,8 +107,9 @@ class _Answers(Queue[Any]):
     """What a peer says to this side, for whoever waits for it.
 
     A thread of pynetdicom looks for requests of the peer, of which there are none here. It is stopped while an answer
-    is awaited, but where answers come fast it may not have noticed yet, and takes the answer: the object counts as
-    not stored once `patience` is over.
+    is awaited, but where answers come fast it may not have noticed yet. It would take the answer out of a plain queue,
+    and the object would count as not stored once `patience` is over. A request that a peer sends all the same is
+    taken for an answer, and ends the association.
     """
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
@@ -138,8 +138,9 @@ def _read(file: Path) -> Any:
     return pydicom.dcmread(file)
 
 
-def _without_delay(event: Any) -> None:
-    """Send small packets at once: command and data are written apart, and each pair would wait for a late ACK."""
+def _prepare(event: Any) -> None:
+    """Keep answers for who waits, and send small packets at once: each pair of two would wait for a late ACK."""
+    event.assoc.dimse.msg_queue = _Answers()
     event.assoc.dul.socket.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
